@@ -47,6 +47,9 @@ type Options struct {
 	HealthProbeBindAddress string
 	// Workers is how many EncryptionKeys are reconciled at once. Default: 8.
 	Workers int
+	// MinRotationInterval is the shortest time between two automatic rotations of
+	// a key. Zero means one minute.
+	MinRotationInterval time.Duration
 	// ExternalCertificate leaves the serving certificate to somebody else.
 	ExternalCertificate bool
 	// ManageAPIService keeps the caBundle of the APIService.
@@ -133,6 +136,7 @@ func add(ctx context.Context, mgr ctrl.Manager, options Options) error {
 	keys := &encryptionkey.Reconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Store: store, Root: root,
 		Namespace: options.Namespace, Clock: realClock, Recorder: mgr.GetEventRecorder(controllerName),
+		MinRotationInterval: options.MinRotationInterval,
 	}
 	workers := options.Workers
 	if workers == 0 {

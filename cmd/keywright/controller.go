@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/keywright/keywright/controllers"
+	"github.com/keywright/keywright/internal/policy"
 )
 
 func newControllerCommand() *cobra.Command {
@@ -38,6 +39,7 @@ func newControllerCommand() *cobra.Command {
 	flags := command.Flags()
 	flags.BoolVar(&options.LeaderElect, "leader-elect", true, "let one controller of several work")
 	flags.IntVar(&options.Workers, "workers", 8, "how many EncryptionKeys are reconciled at once")
+	flags.DurationVar(&options.MinRotationInterval, "min-rotation-interval", policy.DefaultMinInterval, "shortest time between two automatic rotations of a key; every rotation leaves a version that is kept")
 	flags.StringVar(&certificate, "serving-certificate", "self", "self: make and renew the server's certificate; external: somebody else does, such as cert-manager")
 	flags.BoolVar(&options.ManageAPIService, "manage-api-service", false, "keep the caBundle of the APIService of the crypto endpoint")
 	flags.StringVar(&options.Service, "service-name", "keywright", "name of the Service in front of the servers")

@@ -39,7 +39,8 @@ type RootKey interface {
 	Ready() error
 }
 
-// Reconciler reconciles EncryptionKeys. All fields are required.
+// Reconciler reconciles EncryptionKeys. All fields are required, except where it
+// says so.
 type Reconciler struct {
 	// Client reads from the cache and writes.
 	Client client.Client
@@ -53,6 +54,9 @@ type Reconciler struct {
 	Namespace string
 	Clock     clock.PassiveClock
 	Recorder  events.EventRecorder
+	// MinRotationInterval is the shortest time between two automatic rotations of
+	// a key. Zero means policy.DefaultMinInterval.
+	MinRotationInterval time.Duration
 }
 
 // scope is the facts of one reconcile. Each field says which step sets it.

@@ -15,7 +15,7 @@ func (r *Reconciler) rotate(ctx context.Context, s *scope) (bool, error) {
 	if _, ok := s.material.current(); !ok {
 		return true, nil
 	}
-	s.rotation = policy.DecideRotation(rotationInput(s), s.now)
+	s.rotation = policy.DecideRotation(r.rotationInput(s), s.now)
 	if !s.rotation.Due || !s.material.complete() {
 		return true, nil
 	}
@@ -38,15 +38,17 @@ func (r *Reconciler) rotate(ctx context.Context, s *scope) (bool, error) {
 	s.material.versions[stored.ID.Version] = stored
 	s.material.promised = stored.ID.Version
 	s.notices = append(s.notices, keyRotated(stored))
-	s.rotation = policy.DecideRotation(rotationInput(s), s.now)
+	s.rotation = policy.DecideRotation(r.rotationInput(s), s.now)
 	return true, nil
 }
 
-func rotationInput(s *scope) policy.RotationInput {
+func (r *Reconciler) rotationInput(s *scope) policy.RotationInput {
 	in := policy.RotationInput{
 		KeyID:   s.identity.id,
 		Spec:    s.key.Spec.Rotation,
 		Enabled: s.key.IsEnabled(),
+
+		MinInterval: r.MinRotationInterval,
 	}
 	for _, m := range s.material.versions {
 		if m.ID.Version == s.material.promised {

@@ -19,9 +19,9 @@ const day = 24 * time.Hour
 // maxJitter bounds by how much automatic rotations are spread.
 const maxJitter = time.Hour
 
-// minInterval is the shortest time between two automatic rotations. Every
-// rotation leaves a version that is kept.
-const minInterval = time.Minute
+// DefaultMinInterval is the shortest time between two automatic rotations where
+// nothing else is configured. Every rotation leaves a version that is kept.
+const DefaultMinInterval = time.Minute
 
 // RotationInput is what the decision whether to rotate is made from. All of it
 // is in the sealed material and the spec; none of it is status.
@@ -30,6 +30,9 @@ type RotationInput struct {
 	KeyID [16]byte
 	// Spec is the rotation part of the key's spec; may be nil.
 	Spec *keywrightv1alpha1.RotationSpec
+	// MinInterval is the shortest time between two automatic rotations; a schedule
+	// that asks for more is invalid. Zero means DefaultMinInterval.
+	MinInterval time.Duration
 	// Enabled says whether the key is enabled.
 	Enabled bool
 	// CurrentSince is when the current version was made.
@@ -113,7 +116,7 @@ func automaticRotation(in RotationInput) (time.Time, RotationDecision) {
 			Message: "The key does not rotate by itself; spec.rotation says when it should",
 		}
 	}
-	due, err := nextAutomatic(spec, in.AutomaticSince, in.KeyID)
+	due, err := nextAutomatic(in)
 	if err != nil {
 		return time.Time{}, RotationDecision{
 			Invalid: true,
@@ -133,7 +136,8 @@ func automaticRotation(in RotationInput) (time.Time, RotationDecision) {
 	}
 }
 
-func nextAutomatic(spec *keywrightv1alpha1.RotationSpec, since time.Time, keyID [16]byte) (time.Time, error) {
+func nextAutomatic(in RotationInput) (time.Time, error) {
+	spec, since, keyID := in.Spec, in.AutomaticSince, in.KeyID
 	if spec.PeriodDays != 0 {
 		period := time.Duration(spec.PeriodDays) * day
 		return since.Add(period + jitter(keyID, period)), nil
@@ -154,8 +158,12 @@ func nextAutomatic(spec *keywrightv1alpha1.RotationSpec, since time.Time, keyID 
 	if second := schedule.Next(first); !second.IsZero() {
 		interval = second.Sub(first)
 	}
-	if interval < minInterval {
-		return time.Time{}, fmt.Errorf("spec.rotation.schedule %q rotates more often than once a minute", spec.Schedule)
+	shortest := in.MinInterval
+	if shortest == 0 {
+		shortest = DefaultMinInterval
+	}
+	if interval < shortest {
+		return time.Time{}, fmt.Errorf("spec.rotation.schedule %q rotates more often than every %v, the shortest interval that this installation allows", spec.Schedule, shortest)
 	}
 	return first.Add(jitter(keyID, interval)).UTC(), nil
 }
