@@ -393,3 +393,16 @@ func TestMaterialRestsInTheSystemNamespaceOnly(t *testing.T) {
 	e.Expect(e.client.List(e.ctx, &list, client.InNamespace(e.namespace))).To(Succeed())
 	e.Expect(list.Items).To(BeEmpty())
 }
+
+func TestDeletedKeyWithCorruptMaterialGetsNoFreshOne(t *testing.T) {
+	e := newEnv(t)
+	key := e.reconcile(e.apply(e.key("orders")))
+	e.Expect(e.client.Delete(e.ctx, key)).To(Succeed())
+	forged := e.removeMaterial(key.Status.KeyID, 1)
+	forged.Data["sealed"][20] ^= 1
+	e.Expect(e.client.Create(e.ctx, forged)).To(Succeed())
+
+	back := e.reconcile(e.apply(e.key("orders")))
+	e.Expect(condition(back, "Ready")).To(Equal("False/MaterialCorrupt"))
+	e.Expect(e.owned(back)).To(HaveLen(1))
+}

@@ -60,14 +60,15 @@ func (r *Reconciler) identify(ctx context.Context, s *scope) (bool, error) {
 }
 
 // choose picks the key among the material of an owner: the one made for this very
-// resource, else the one that was used last.
+// resource, else the one that was used last. Material that does not open counts
+// last of all, but it counts: fresh material in its place would hide the loss.
 func choose(own keystore.KeyID, found []material.Found) (keystore.KeyID, bool) {
 	var newest material.Found
 	for _, f := range found {
 		if f.ID.Key == own {
 			return own, true
 		}
-		if f.Metadata.CreatedAt.After(newest.Metadata.CreatedAt) {
+		if newest.ID.Version == 0 || f.Metadata.CreatedAt.After(newest.Metadata.CreatedAt) {
 			newest = f
 		}
 	}

@@ -134,8 +134,9 @@ func servingIsGood(serving, ca pair, names []string, now time.Time) bool {
 }
 
 // bundle puts the current CA before the earlier ones that have not expired, so
-// that clients with the old bundle and clients with the new one both trust what
-// is served while a CA is renewed.
+// that clients with the new bundle trust replicas that still serve the earlier
+// certificate. Clients must read the bundle again when a CA is renewed, a year
+// before it expires.
 func bundle(current []byte, earlier []byte, now time.Time) []byte {
 	certs, err := cert.ParseCertsPEM(append(slices.Clone(current), earlier...))
 	if err != nil {

@@ -44,7 +44,7 @@ func (i Inventory) OfKey(ctx context.Context, id keystore.KeyID) ([]Found, error
 }
 
 // OfOwner returns the versions whose sealed owner is this one, by key and
-// ascending version. What is corrupt belongs to nobody and is left out. What
+// ascending version, and those that are labelled with it and are corrupt. What
 // cannot be opened at the moment is an error, because "none" would let a new key
 // be made in place of one that is there.
 func (i Inventory) OfOwner(ctx context.Context, owner keystore.Owner) ([]Found, error) {
@@ -57,7 +57,12 @@ func (i Inventory) OfOwner(ctx context.Context, owner keystore.Owner) ([]Found, 
 			return nil, fmt.Errorf("find material of %s/%s: %w", owner.Namespace, owner.Name, f.Err)
 		}
 	}
-	return slices.DeleteFunc(all, func(f Found) bool { return f.Err != nil || f.Metadata.Owner != owner }), nil
+	return slices.DeleteFunc(all, func(f Found) bool {
+		if f.Err != nil {
+			return f.ID.Version == 0
+		}
+		return f.Metadata.Owner != owner
+	}), nil
 }
 
 func (i Inventory) list(ctx context.Context, labels client.MatchingLabels) ([]Found, error) {

@@ -119,11 +119,14 @@ func TestInventoryOfOwner(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]uint32{1, 2}, versions(found)); diff != "" {
+	if diff := cmp.Diff([]uint32{1, 2, 3}, versions(found)); diff != "" {
 		t.Errorf("versions (-want +got):\n%s", diff)
 	}
 	for _, f := range found {
-		if f.Metadata.Owner != owner || f.ID.Key != keyID {
+		if isCorrupt := errors.Is(f.Err, keystore.ErrCorrupt); isCorrupt != (f.ID.Version == 3) {
+			t.Errorf("version %d: %v", f.ID.Version, f.Err)
+		}
+		if f.Err == nil && f.Metadata.Owner != owner || f.ID.Key != keyID {
 			t.Errorf("found %+v, which is another owner's", f)
 		}
 	}
