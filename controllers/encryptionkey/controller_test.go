@@ -116,6 +116,17 @@ func TestRequestedRotationHappensOnceAndDoesNotMoveTheSchedule(t *testing.T) {
 	e.Expect(key.Status.NextRotationTime.Equal(next)).To(BeTrue())
 }
 
+func TestRequestOnAnOverdueKeyRotatesOnce(t *testing.T) {
+	e := newEnv(t)
+	key := e.reconcile(e.apply(e.key("orders", withSchedule("0 * * * *"))))
+	e.clock.Step(48 * time.Hour)
+	e.edit(key, func(k *ek) { k.Spec.Rotation.RequestedAt = new(metav1.NewTime(e.clock.Now())) })
+	for range 3 {
+		key = e.reconcile(key)
+	}
+	e.Expect(key.Status.CurrentVersion).To(Equal(int32(2)))
+}
+
 func TestDisableKeepsMaterialAndScheduleAndEnableCatchesUpOnce(t *testing.T) {
 	e := newEnv(t)
 	key := e.reconcile(e.apply(e.key("orders", withSchedule("0 * * * *"))))

@@ -75,13 +75,13 @@ func DecideRotation(in RotationInput, now time.Time) RotationDecision {
 		}
 		return decision
 	}
-	// Both reasons to rotate are met by one rotation; the request goes first, so
-	// that it does not move the schedule.
+	// When both are due, one rotation meets both, and counts as the scheduled one:
+	// otherwise the schedule would still be overdue after it.
 	switch {
-	case pending && !now.Before(requested):
-		decision.Due, decision.Origin, decision.Next = true, keywrightv1alpha1.OnDemandRotationVersionOrigin, requested
 	case !automatic.IsZero() && !now.Before(automatic):
 		decision.Due, decision.Origin, decision.Next = true, keywrightv1alpha1.RotationVersionOrigin, automatic
+	case pending && !now.Before(requested):
+		decision.Due, decision.Origin, decision.Next = true, keywrightv1alpha1.OnDemandRotationVersionOrigin, requested
 	case pending && (automatic.IsZero() || requested.Before(automatic)):
 		decision.Next = requested
 	default:

@@ -91,6 +91,10 @@ func TestDecideRotation(t *testing.T) {
 			spec: yearly(request("2026-04-01T00:00:00Z")), now: "2026-04-01T00:00:00Z",
 			wantDue: true, wantOrigin: onDemand, wantNext: "2026-04-01T00:00:00Z", wantReason: scheduled,
 		},
+		"a request on an overdue schedule is the scheduled rotation": {
+			spec: yearly(request("2027-06-01T00:00:00Z")), now: "2027-06-01T00:00:00Z",
+			wantDue: true, wantOrigin: rotation, wantNext: "2027-01-01T03:00:00Z", wantReason: scheduled,
+		},
 		"a request from before the current version is old": {
 			spec: yearly(request("2026-02-01T00:00:00Z")), now: "2026-04-01T00:00:00Z",
 			wantNext: "2027-01-01T03:00:00Z", wantReason: scheduled,
