@@ -27,6 +27,7 @@ import (
 	"github.com/keywright/keywright/controllers/keystore"
 	"github.com/keywright/keywright/controllers/servingcert"
 	"github.com/keywright/keywright/internal/keystore/software"
+	"github.com/keywright/keywright/internal/material"
 	"github.com/keywright/keywright/internal/rootkey"
 )
 
@@ -126,6 +127,9 @@ func add(ctx context.Context, mgr ctrl.Manager, options Options) error {
 	if err := mgr.GetFieldIndexer().IndexField(ctx, &keywrightv1alpha1.EncryptionKey{}, encryptionkey.KeyStoreField, encryptionkey.KeyStoreOf); err != nil {
 		return fmt.Errorf("index EncryptionKeys: %w", err)
 	}
+	if err := material.AddIndexes(ctx, mgr.GetFieldIndexer()); err != nil {
+		return err
+	}
 	stores := &keystore.Reconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Root: root, Store: store,
 		Namespace: options.Namespace, Clock: realClock, Recorder: mgr.GetEventRecorder(controllerName),
@@ -136,7 +140,7 @@ func add(ctx context.Context, mgr ctrl.Manager, options Options) error {
 	keys := &encryptionkey.Reconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Store: store, Root: root,
 		Namespace: options.Namespace, Clock: realClock, Recorder: mgr.GetEventRecorder(controllerName),
-		MinRotationInterval: options.MinRotationInterval,
+		Indexed: true, MinRotationInterval: options.MinRotationInterval,
 	}
 	workers := options.Workers
 	if workers == 0 {

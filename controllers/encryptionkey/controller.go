@@ -54,6 +54,9 @@ type Reconciler struct {
 	Namespace string
 	Clock     clock.PassiveClock
 	Recorder  events.EventRecorder
+	// Indexed says that Client reads from a cache with the indexes of
+	// material.AddIndexes.
+	Indexed bool
 	// MinRotationInterval is the shortest time between two automatic rotations of
 	// a key. Zero means policy.DefaultMinInterval.
 	MinRotationInterval time.Duration

@@ -100,7 +100,7 @@ func claimed(key *keywrightv1alpha1.EncryptionKey) identity {
 }
 
 func (r *Reconciler) cached() material.Inventory {
-	return material.Inventory{Reader: r.Client, Namespace: r.Namespace, Root: r.Root}
+	return material.Inventory{Reader: r.Client, Namespace: r.Namespace, Root: r.Root, Indexed: r.Indexed}
 }
 
 func (r *Reconciler) live() material.Inventory {

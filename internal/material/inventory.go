@@ -31,12 +31,34 @@ type Inventory struct {
 	Reader    client.Reader
 	Namespace string
 	Root      Root
+	// Indexed says that Reader is a cache that has the indexes of AddIndexes. Without
+	// them every list looks at all material there is.
+	Indexed bool
 }
+
+// AddIndexes adds to a cache what an Inventory with Indexed needs.
+func AddIndexes(ctx context.Context, indexer client.FieldIndexer) error {
+	for _, label := range []string{keywrightv1alpha1.KeyIDLabel, keywrightv1alpha1.OwnerHashLabel} {
+		err := indexer.IndexField(ctx, &corev1.Secret{}, indexOf(label), func(o client.Object) []string {
+			if value, ok := o.GetLabels()[label]; ok {
+				return []string{value}
+			}
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("index Secrets by %s: %w", label, err)
+		}
+	}
+	return nil
+}
+
+// indexOf is the name of the index by a label.
+func indexOf(label string) string { return "label:" + label }
 
 // OfKey returns the versions of a key, by ascending version. What opens and is
 // another key's, whatever its label says, is left out.
 func (i Inventory) OfKey(ctx context.Context, id keystore.KeyID) ([]Found, error) {
-	all, err := i.list(ctx, client.MatchingLabels{keywrightv1alpha1.KeyIDLabel: id.String()})
+	all, err := i.list(ctx, keywrightv1alpha1.KeyIDLabel, id.String())
 	if err != nil {
 		return nil, err
 	}
@@ -48,7 +70,7 @@ func (i Inventory) OfKey(ctx context.Context, id keystore.KeyID) ([]Found, error
 // cannot be opened at the moment is an error, because "none" would let a new key
 // be made in place of one that is there.
 func (i Inventory) OfOwner(ctx context.Context, owner keystore.Owner) ([]Found, error) {
-	all, err := i.list(ctx, client.MatchingLabels{keywrightv1alpha1.OwnerHashLabel: OwnerHash(owner)})
+	all, err := i.list(ctx, keywrightv1alpha1.OwnerHashLabel, OwnerHash(owner))
 	if err != nil {
 		return nil, err
 	}
@@ -65,10 +87,14 @@ func (i Inventory) OfOwner(ctx context.Context, owner keystore.Owner) ([]Found, 
 	}), nil
 }
 
-func (i Inventory) list(ctx context.Context, labels client.MatchingLabels) ([]Found, error) {
-	labels[keywrightv1alpha1.MaterialLabel] = "true"
+// list returns the material with a label.
+func (i Inventory) list(ctx context.Context, label, value string) ([]Found, error) {
+	var selector client.ListOption = client.MatchingLabels{keywrightv1alpha1.MaterialLabel: "true", label: value}
+	if i.Indexed {
+		selector = client.MatchingFields{indexOf(label): value}
+	}
 	var secrets corev1.SecretList
-	if err := i.Reader.List(ctx, &secrets, client.InNamespace(i.Namespace), labels, client.UnsafeDisableDeepCopy); err != nil {
+	if err := i.Reader.List(ctx, &secrets, client.InNamespace(i.Namespace), selector, client.UnsafeDisableDeepCopy); err != nil {
 		return nil, fmt.Errorf("list material Secrets: %w", err)
 	}
 	found := make([]Found, 0, len(secrets.Items))
