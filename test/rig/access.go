@@ -25,7 +25,7 @@ import (
 const Audience = "keywright"
 
 // tlsSecret is where the controller keeps the certificate of the endpoint.
-const tlsSecret = "keywright-server-tls" //nolint:gosec // a name
+const tlsSecret = "keywright-server-tls" // a name
 
 // Token returns a token of a service account, as kubectl create token does. An
 // empty audience is the API server's own.

@@ -70,7 +70,7 @@ func (c *Client) Post(ctx context.Context, key types.NamespacedName, operation s
 	if err != nil {
 		return 0, nil, err
 	}
-	defer response.Body.Close() //nolint:errcheck // it is read to the end
+	defer response.Body.Close() // it is read to the end
 	answer, err := io.ReadAll(response.Body)
 	return response.StatusCode, answer, err
 }

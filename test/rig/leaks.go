@@ -137,7 +137,7 @@ func (r *Rig) rememberKeys(ctx context.Context) error {
 		if err != nil {
 			continue // a test has broken it
 		}
-		r.Remember("material "+secrets[i].Name, []byte(string(key.Unsafe())))
+		r.Remember("material "+secrets[i].Name, bytes.Clone(key.Unsafe())) //nolint:forbidigo // it is looked for, not used
 		key.Clear()
 	}
 	return nil
@@ -205,7 +205,7 @@ func newIndex(things map[string]string) *index {
 		for _, form := range forms(value) {
 			key := binary.LittleEndian.Uint64([]byte(form[:prefix]))
 			out.byPrefix[key] = append(out.byPrefix[key], pattern{value: form, name: name})
-			out.likely[uint16(key)] = true //nolint:gosec // the first two bytes are meant
+			out.likely[uint16(key)] = true // the first two bytes are meant
 		}
 	}
 	return out

@@ -119,7 +119,7 @@ func (p *Process) Start() error {
 	if err != nil {
 		return fmt.Errorf("open log of %s: %w", p.Name, err)
 	}
-	defer log.Close() //nolint:errcheck // the child has its own descriptor
+	defer log.Close() // the child has its own descriptor
 	// Not CommandContext: it lives until Kill or Stop.
 	cmd := exec.Command(p.binary, p.args...)
 	cmd.Stdout, cmd.Stderr, cmd.Env = log, log, p.env
@@ -242,7 +242,12 @@ func (p *Process) tail() string {
 	if err != nil {
 		return err.Error()
 	}
-	return string(content[max(0, len(content)-tail):])
+	// From the start of a line: the middle of one reads like another.
+	content = content[max(0, len(content)-tail):]
+	if _, rest, ok := bytes.Cut(content, []byte("\n")); ok && len(content) == tail {
+		content = rest
+	}
+	return string(content)
 }
 
 // Tails is the end of every log.
@@ -269,7 +274,7 @@ func get(ctx context.Context, url string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer response.Body.Close() //nolint:errcheck // it is read to the end
+	defer response.Body.Close() // it is read to the end
 	body, err := io.ReadAll(response.Body)
 	if err == nil && response.StatusCode != http.StatusOK {
 		err = fmt.Errorf("%s: %s", url, response.Status)
@@ -287,14 +292,14 @@ func freePorts(n int) ([]int, error) {
 		if len(out) == n {
 			return out, nil
 		}
-		port := first + rand.IntN(last-first) //nolint:gosec // a port is no secret
+		port := first + rand.IntN(last-first) // a port is no secret
 		listener, err := net.Listen("tcp", net.JoinHostPort(loopback, strconv.Itoa(port)))
 		if err != nil {
 			lastErr = err
 			continue
 		}
 		// Kept until all are chosen, so that none is chosen twice.
-		defer listener.Close() //nolint:errcheck // nothing was written
+		defer listener.Close() // nothing was written
 		out = append(out, port)
 	}
 	if len(out) == n {
