@@ -65,7 +65,7 @@ run: ## Start everything on a local control plane and walk through the main job;
 # answer comes.
 .PHONY: test
 test: build ## All tests with the race detector, then the walk (make run ONCE=1).
-	export KUBEBUILDER_ASSETS="$$($(CONTROLPLANE))"; \
+	export KUBEBUILDER_ASSETS="$$($(CONTROLPLANE))" KEYWRIGHT_BIN="$(CURDIR)/bin/keywright"; \
 	go test -race -shuffle=on -timeout $(TEST_TIMEOUT) ./api/... ./cmd/... ./controllers/... ./hack/... ./internal/...; \
 	go test -race -shuffle=on -timeout $(TEST_TIMEOUT) -p 1 ./test/...; \
 	echo 'tests: ok; now the walk'; \
