@@ -127,7 +127,7 @@ func TestRequestOnAnOverdueKeyRotatesOnce(t *testing.T) {
 	e.Expect(key.Status.CurrentVersion).To(Equal(int32(2)))
 }
 
-func TestDisableKeepsMaterialAndScheduleAndEnableCatchesUpOnce(t *testing.T) {
+func TestEdge09_DisableKeepsMaterialAndScheduleAndEnableCatchesUpOnce(t *testing.T) {
 	e := newEnv(t)
 	key := e.reconcile(e.apply(e.key("orders", withSchedule("0 * * * *"))))
 	e.edit(key, func(k *ek) { k.Spec.Enabled = new(false) })
@@ -416,4 +416,25 @@ func TestDeletedKeyWithCorruptMaterialGetsNoFreshOne(t *testing.T) {
 	back := e.reconcile(e.apply(e.key("orders")))
 	e.Expect(condition(back, "Ready")).To(Equal("False/MaterialCorrupt"))
 	e.Expect(e.owned(back)).To(HaveLen(1))
+}
+
+func TestEdge21_NothingWaitsForAFinalizer(t *testing.T) {
+	e := newEnv(t)
+	key := e.reconcile(e.apply(e.key("orders")))
+	e.Expect(key.Finalizers).To(BeEmpty())
+	for _, s := range e.owned(key) {
+		e.Expect(s.Finalizers).To(BeEmpty())
+		e.Expect(s.OwnerReferences).To(BeEmpty(), "an owner would take the material along")
+	}
+
+	// Somebody else's finalizer holds the resource: it is left alone, status
+	// included, so that foreground deletion is not kept busy.
+	e.edit(key, func(k *ek) { k.Finalizers = []string{"example.com/hold"} })
+	e.Expect(e.client.Delete(e.ctx, key)).To(Succeed())
+	held := e.get(key)
+	e.clock.Step(24 * time.Hour)
+	e.Expect(e.reconcile(key).ResourceVersion).To(Equal(held.ResourceVersion))
+	e.edit(held, func(k *ek) { k.Finalizers = nil })
+	e.Expect(client.IgnoreNotFound(e.client.Get(e.ctx, client.ObjectKeyFromObject(key), &ek{}))).To(Succeed())
+	e.Expect(e.owned(key)).To(HaveLen(1))
 }
